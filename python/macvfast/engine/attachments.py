@@ -12,7 +12,7 @@ from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
 from macvfast.engine.removal import HELD, RemovalOptions, held_now, let_go
 from macvfast.engine.settle import GIVE_UP_S
-from macvfast.errors import AddressTaken, AlreadyConnected, MacTaken, MacvfastError, MadeByEngine, NetworkInUse
+from macvfast.errors import AddressTaken, AlreadyConnected, MacTaken, MacvfastError, MadeByEngine
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
 from macvfast.model import KEPT_S, ON_DEMAND, HeldAddresses, parse_mac
@@ -210,13 +210,7 @@ class Attachments:
         with self._store.reading() as records:
             of_engine = [one for one in records.unused_networks() if one.origin == ON_DEMAND]
             unused = [one for one in of_engine if records.unused_since(one) <= until]
-        outcomes = remover.remove_many([one.id for one in unused], any_origin=True)
-        return [
-            Freed(kind="network", name=one.name, reason="no container has been on it for an hour", error=outcome.error)
-            for one, outcome in zip(unused, outcomes, strict=True)
-            # One that is used again by now stays.
-            if not isinstance(outcome.error, NetworkInUse)
-        ]
+        return remover.free(unused, "no container has been on it for an hour")
 
     def await_removals(self, network: str, error: MacvfastError) -> bool:
         """Wait until the removals have ended, also those that other processes are at, which give back what a network

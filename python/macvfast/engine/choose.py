@@ -339,10 +339,8 @@ class Chooser:
                 return parent_inside(self._kernel, network, what[0].namespace).mac
             link = self._kernel.link(network.link)
             return bytes(6) if link is None else link.mac
-        if ipv4 is not None:
-            return _PREFIX + ipv4
         making, ifname = what
-        return derived_mac(records, (network.id, making.sandbox.id, ifname), None)
+        return derived_mac(records, (network.id, making.sandbox.id, ifname), ipv4)
 
 
 def derived_mac(records: Records, what: Iterable[str | None], ipv4: bytes | None) -> bytes:

@@ -188,7 +188,7 @@ class Engine:
     ) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
         asked = PluginRequest(request, request_id, attachment)
-        leaving = bool(self._together.removals())
+        leaving = self._together.removes
         try:
             made = self._connect(asked)
         except _OCCUPIED as error:
@@ -244,7 +244,7 @@ class Engine:
         self, network: str, attachment: Attachment, asked: Sequence[Address | None], request_id: str | None
     ) -> HeldAddresses:
         """Give an attachment addresses for a link that something else makes."""
-        leaving = bool(self._together.removals())
+        leaving = self._together.removes
         try:
             return self._attachments.hold(network, attachment, asked, request_id)
         except _OCCUPIED as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.errors import NetworkInUse
 from macvfast.model import PODMAN_ID
-from macvfast.outcomes import Freed
 
 if TYPE_CHECKING:
     from macvfast.engine.network_removal import NetworkRemover
+    from macvfast.outcomes import Freed
     from macvfast.state.store import Store
 
 
@@ -22,15 +21,7 @@ def remove_forgotten(store: Store, remover: NetworkRemover) -> list[Freed]:
 
     with store.reading() as records:
         unused = [one for one in records.unused_networks() if one.origin == "podman"]
-    labelled = {one.id: id_ for one in unused if (id_ := dict(one.labels).get(PODMAN_ID)) is not None}
+    labelled = {one.id: id_ for one in unused if (id_ := one.label(PODMAN_ID)) is not None}
     known = podman.network_ids() if labelled else None
     going = [one for one in unused if one.id not in labelled or (known is not None and labelled[one.id] not in known)]
-    if not going:
-        return []
-    outcomes = remover.remove_many([one.id for one in going], any_origin=True)
-    return [
-        Freed(kind="network", name=one.name, reason="podman does not have it any more", error=outcome.error)
-        for one, outcome in zip(going, outcomes, strict=True)
-        # One that is used again by now stays.
-        if not isinstance(outcome.error, NetworkInUse)
-    ]
+    return remover.free(going, "podman does not have it any more")

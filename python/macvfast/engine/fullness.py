@@ -14,9 +14,11 @@ from macvfast.kernel.netlink import Kernel
 from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from macvfast.model import Address, Network
     from macvfast.outcomes import SubnetUsage
-    from macvfast.state.records import PoolRow, Records
+    from macvfast.state.records import PoolRow
     from macvfast.state.store import Store
 
 
@@ -40,18 +42,16 @@ def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[S
         return [
             replace(
                 fullness(row.subnet, records.taken(row.pool, row.subnet), records.kept(row.pool), own),
-                held=_held(records, row),
-                remembered=_remembered(records, row),
+                held=_whose(row, records.held_in(row.pool).items()),
+                remembered=_whose(
+                    row, ((packed, one) for one in records.remembered_in(row.pool) for packed in one.addresses)
+                ),
             )
             for row in records.pools(found.id)
         ]
 
 
-def _remembered(records: Records, row: PoolRow) -> tuple[tuple[Address, str], ...]:
-    both = ((ip_address(packed), str(one)) for one in records.remembered_in(row.pool) for packed in one.addresses)
+def _whose(row: PoolRow, given: Iterable[tuple[bytes, object]]) -> tuple[tuple[Address, str], ...]:
+    """Addresses of a subnet, in order, each with whose it is in words."""
+    both = ((ip_address(packed), str(whose)) for packed, whose in given)
     return tuple(sorted((one for one in both if one[0] in row.subnet.cidr), key=lambda one: int(one[0])))
-
-
-def _held(records: Records, row: PoolRow) -> tuple[tuple[Address, str], ...]:
-    held = ((ip_address(packed), str(attachment)) for packed, attachment in records.held_in(row.pool).items())
-    return tuple(sorted((one for one in held if one[0] in row.subnet.cidr), key=lambda one: int(one[0])))

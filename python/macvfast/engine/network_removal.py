@@ -15,7 +15,7 @@ from macvfast import plan
 from macvfast.engine.parents import Parents
 from macvfast.errors import KernelRefused, MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.ipam import Pools
-from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
+from macvfast.outcomes import Freed, LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import REMOVED
 from macvfast.system import limits
@@ -47,6 +47,17 @@ class NetworkRemover:
         self._store = store
         self._parents = Parents(kernel)
         self._on_note = on_note
+
+    def free(self, unused: Sequence[Network], reason: str) -> list[Freed]:
+        """Remove networks of engines that nobody was on. One that is used again by now stays."""
+        if not unused:
+            return []
+        outcomes = self.remove_many([one.id for one in unused], any_origin=True)
+        return [
+            Freed(kind="network", name=one.name, reason=reason, error=outcome.error)
+            for one, outcome in zip(unused, outcomes, strict=True)
+            if not isinstance(outcome.error, NetworkInUse)
+        ]
 
     def remove_many(
         self, asked: Sequence[str], progress: Progress | None = None, *, any_origin: bool = False

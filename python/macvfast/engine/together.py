@@ -126,9 +126,10 @@ class Together:
             return self.remove(sandbox, force=True, place=place)
         return answer.get()
 
-    def removals(self) -> list[threading.Thread]:
-        """The threads that do the rest of what `begin_removal` began. Until they end, its addresses are taken."""
-        return list(self._removals)
+    @property
+    def removes(self) -> bool:
+        """Whether something goes on that `begin_removal` began. Until it ends, its addresses are taken."""
+        return bool(self._removals)
 
     def _go(self, asked: _Leaving) -> Gone:
         kind = (asked.network, asked.ifname, asked.force, asked.early is None)

@@ -52,9 +52,14 @@ def open_recorded(
 
 def _found_at(kernel: Kernel, lost: Sequence[Sandbox], places: Sequence[str]) -> dict[str, Namespace | MacvfastError]:
     """Those of the namespaces that are at these paths, by sandbox id."""
+    boot_id, by_cookie = kernel.boot_id(), dict[int, list[str]]()
+    for one in lost:
+        if one.boot_id == boot_id:
+            by_cookie.setdefault(one.cookie, []).append(one.id)
     found: dict[str, Namespace | MacvfastError] = {}
     for namespace in kernel.open_namespaces(places):
-        these = [one.id for one in lost if one.boot_id == kernel.boot_id() and is_of(namespace, one)]
+        # Another place of the same namespace is one too many.
+        these = [] if isinstance(namespace, MacvfastError) else by_cookie.pop(namespace.cookie, [])
         found |= dict.fromkeys(these, namespace)
         if not these:
             close_all([namespace])

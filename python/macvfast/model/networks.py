@@ -140,6 +140,10 @@ class Network:
         """
         return self.link == LOOPBACK and self.parent not in (None, LOOPBACK)
 
+    def label(self, key: str) -> str | None:
+        """The value of a label; None: it is not there."""
+        return dict(self.labels).get(key)
+
     @property
     def has_own_macs(self) -> bool:
         """Whether each endpoint has a MAC of its own."""

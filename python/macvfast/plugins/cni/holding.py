@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, NetworkNotFound
-from macvfast.model import HeldAddresses
+from macvfast.model import LOOPBACK, HeldAddresses
 from macvfast.options import MODES
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.networks import Wanted
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from macvfast.plugins.cni.conf import Conf
     from macvfast.plugins.cni.results import Words
     from macvfast.plugins.request import Said
-
-# On it nothing is made: a network there has addresses alone.
-_NOWHERE = "lo"
 
 
 def is_meant(conf: Conf, program: str) -> bool:
@@ -98,10 +95,10 @@ def let_go(conf: Conf, release: Callable[[str], None]) -> None:
 
 def _wanted(name: str, conf: Fields) -> Wanted:
     """The network that has the addresses: on the link on which `macvlan` and `ipvlan` make theirs, so that it shares
-    them with other networks there; else on none.
+    them with other networks there; else on none: on the loopback link nothing is made.
     """
     ipam, kind = conf.fields("ipam"), conf.text("type")
-    driver, link = (kind, conf.text("master")) if kind in MODES else ("macvlan", _NOWHERE)
+    driver, link = (kind, conf.text("master")) if kind in MODES else ("macvlan", LOOPBACK)
     return Wanted(
         conf=name, driver=driver, mode=MODES[driver][0], link=link, vlan=None, link_options=(),
         **addressing.settled([*addressing.ranges(ipam)] if ipam.names() else [])._asdict(),

@@ -131,7 +131,7 @@ class Wanted:
     def ready(self, host: Host) -> Network | None:
         """The network that was made for it, if that is as it is wanted."""
         found = self._made(host)[0]
-        return found if found is not None and _label(found, WHOLE) == self.whole else None
+        return found if found is not None and found.label(WHOLE) == self.whole else None
 
     def ensure(self, host: Host, *, ahead: bool = False) -> str:
         """Have the network there, made or changed where it is not as it is wanted; its name.
@@ -145,7 +145,7 @@ class Wanted:
         """
         for tries_left in reversed(range(_TRIES)):
             found, name = self._made(host)
-            if found is not None and _label(found, WHOLE) == self.whole and not ahead:
+            if found is not None and found.label(WHOLE) == self.whole and not ahead:
                 return name
             try:
                 _make(host, self, name)
@@ -165,11 +165,11 @@ class Wanted:
         """The network that was made for it, and its name; else the name that it would get."""
         plain = f"cni-{self.conf}"
         first = _network(host, plain)
-        if first is not None and _label(first, FIXED) == self.fixed:
+        if first is not None and first.label(FIXED) == self.fixed:
             return first, plain
         name = f"{plain}-{self.fixed}"
         second = _network(host, name)
-        if second is not None and _label(second, FIXED) == self.fixed:
+        if second is not None and second.label(FIXED) == self.fixed:
             return second, name
         return None, plain if first is None else name
 
@@ -366,14 +366,10 @@ def _network(host: Host, name: str) -> Network | None:
     return None
 
 
-def _label(network: Network, key: str) -> str | None:
-    return dict(network.labels).get(key)
-
-
 def is_of(conf: str, network: Network) -> bool:
     """Whether a network was made for the configuration of that name."""
     # A person may give such a label, too.
-    return network.origin == ON_DEMAND and _label(network, CONF) == conf
+    return network.origin == ON_DEMAND and network.label(CONF) == conf
 
 
 def _remove_unused(host: Host, wanted: Wanted) -> bool:

@@ -113,14 +113,14 @@ class Wanted:
         """
         plain = self.request.name
         first = _network(host, plain)
-        their_id = None if first is None else dict(first.labels).get(PODMAN_ID)
+        their_id = None if first is None else first.label(PODMAN_ID)
         if first is None or their_id is None:
             return None, plain
         if their_id == self.id:
             return first, plain
         name = f"{plain}-{self.id[:8]}"
         second = _network(host, name)
-        has_it = second is not None and dict(second.labels).get(PODMAN_ID) == self.id
+        has_it = second is not None and second.label(PODMAN_ID) == self.id
         return second if has_it else None, name
 
 

@@ -178,7 +178,6 @@ _POOLS = (
 )
 
 # Formats 5 to 7: columns, each added where its table's text has it, too. An attachment keeps its number: notes have it.
-# which notes have.
 _PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
 _ATTACHMENTS = (_ATTACHMENT_6, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
 # Format 7: what engines other than CNI need.
