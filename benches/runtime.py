@@ -88,7 +88,7 @@ def one_by_one(world: World, action: str, fill: int, items: int, served: bool | 
             plugin.done("DEL", "warm", paths["warm"])
         seconds = 0.0
         for name in names:
-            adds = plugin.adding(world.directory, name)
+            adds = plugin.adding(world.directory, name) if action == "CHECK" else plugin
             begun = time.perf_counter()
             adds.done("ADD", name, paths[name])
             seconds += (time.perf_counter() - begun) if action == "ADD" else 0
@@ -151,7 +151,7 @@ def netavark(world: World, action: str, fill: int, items: int) -> Sample:
     for number, name in enumerate(for_netavark(world, fill, items)):
         calls[name] = file = world.directory / f"{name}.conf"
         file.write_text(netavark_configuration(name, fill + number), encoding="ascii")
-    seconds = {doing: _netavark_each(world, doing, calls) for doing in ("setup",)}
+    seconds = {"setup": _netavark_each(world, "setup", calls)}
     world.check_each([*calls], total=fill + items)
     if action == "DEL":
         seconds["teardown"] = _netavark_each(world, "teardown", calls)
