@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -361,9 +360,7 @@ def test_a_namespace_dies_with_its_pin_and_its_handle(prefix: str) -> None:
     unpin(f"/run/netns/{prefix}")
     assert peer.netlink.link("near") is not None
     namespace.close()
-    deadline = time.monotonic() + 60
-    while peer.netlink.link("near") is not None:
-        assert time.monotonic() < deadline, "the namespace outlives its handle"
+    wait_until(lambda: peer.netlink.link("near") is None, what="the end of the namespace with its handle")
     peer.close()
 
 

@@ -31,7 +31,7 @@ ONE_SUBNET = ((4,), (4,), (4, 6))
 
 
 class PluginSide(EngineSide):
-    """Networks with `--ipam-driver macvfast`, by a server that runs on the Engine's host. A context manager."""
+    """Networks with `--ipam-driver macvfast`, by a server that runs on the Engine's host."""
 
     name = "macvfast as IPAM driver"
     ipam = "macvfast"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 from typing import TYPE_CHECKING
 
 from macvfast.state.turns import Turn
+from tests.netns import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,13 +48,11 @@ def test_of_a_process_that_is_killed_a_program_that_it_has_started_has_the_turn(
         Turn.take(tmp_path, "one")
         os.set_inheritable(reader, True)
         os.posix_spawn("/bin/cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)])
-        os._exit(0)
-    os.waitpid(pid, 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     assert not is_free(tmp_path, "one")
-    turn = None
     # It ends with its input.
     os.close(reader)
     os.close(writer)
-    while turn is None:
-        turn = Turn.take(tmp_path, "one")
-    turn.give_up()
+    wait_until(lambda: is_free(tmp_path, "one"))
